@@ -7,9 +7,18 @@
 //! no address: a sender could combine a reviewer's name with his own address in one tag, and so
 //! qualify for the next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
-use crate::mail::mailbox::{Person, person};
+use regex::Regex;
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+
+use crate::{
+    mail::mailbox::{Person, person},
+    sys::pattern,
+};
 
 /// Names, and the known addresses of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,12 +44,17 @@ impl People {
         if name != email && !has_name(who) {
             return Err("it names no person".to_owned());
         }
+        if DECEPTIVE.is_match(name) {
+            return Err(
+                "its name has invisible characters, or mixes alphabets in a word".to_owned(),
+            );
+        }
         if !self.is_of(who, sender) {
             return Err(format!("the mail is from {sender}"));
         }
-        let lower = spaced(name).to_lowercase();
+        let words = words(name);
         let known = self.known.iter();
-        let known = known.filter(|(name, _)| name.to_lowercase() == lower);
+        let known = known.filter(|(name, _)| self::words(name) == words);
         let known: BTreeSet<&String> = known.flat_map(|(_, addresses)| addresses).collect();
         let is_known = known.is_empty() || known.contains(&email.to_lowercase());
         if is_known || !same_address(who, sender) {
@@ -69,6 +83,25 @@ fn same_address(one: &Person, other: &Person) -> bool {
 /// Whether the name has a letter, and is not just the address.
 fn has_name(who: &Person) -> bool {
     who.name != who.email && who.name.chars().any(char::is_alphabetic)
+}
+
+/// Matches characters that terminals do not show, and words of letters that look like others.
+static DECEPTIVE: LazyLock<Regex> = LazyLock::new(|| {
+    let other = r"\p{Cyrillic}\p{Greek}\p{Armenian}";
+    pattern(&format!(
+        r"[\p{{Cc}}\p{{Cf}}]|\p{{Latin}}\w*[{other}]|[{other}]\w*\p{{Latin}}"
+    ))
+});
+
+/// Returns the words of a name, sorted, without accents, signs and capitals: readers hardly notice
+/// other spellings and orders.
+fn words(name: &str) -> Vec<String> {
+    let plain = name.nfkd().filter(|c| !is_combining_mark(*c));
+    let plain = plain.collect::<String>().to_lowercase();
+    let words = plain.split(|c: char| !c.is_alphanumeric());
+    let mut words: Vec<String> = words.filter(|w| !w.is_empty()).map(str::to_owned).collect();
+    words.sort();
+    words
 }
 
 fn spaced(name: &str) -> String {
@@ -153,5 +186,25 @@ mod tests {
             says(", <m@evil.org>", "m", "m@evil.org"),
             "it names no person"
         );
+        for name in [
+            "\"Ann Lee\"",
+            "Ann Lee.",
+            "Lee, Ann",
+            "A\u{301}nn Lee",
+            "Ánn-Lee",
+        ] {
+            let said = says(&format!("{name} <m@evil.org>"), "m", "m@evil.org");
+            assert!(said.contains("is known with the address"), "{name}: {said}");
+        }
+        for name in [
+            "Ann\u{200b} Lee",
+            "\u{202e}Ann Lee",
+            "Ann Lee\u{1b}[0m",
+            "\u{410}nn Lee",
+        ] {
+            let said = says(&format!("{name} <m@evil.org>"), "m", "m@evil.org");
+            assert!(said.starts_with("its name has invisible"), "{name}: {said}");
+        }
+        assert_eq!(says("Иван Ivanov <i@x.org>", "i", "i@x.org"), "yes");
     }
 }
