@@ -205,6 +205,7 @@ fn changes(here: &Git<'_>, from: &str) -> Result<Vec<String>> {
 fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<Oid> {
     let here = Git::new(git.runner(), tree);
     if tree.join(".git").exists() {
+        refuse_other_repository(git, &here)?;
         refuse_work(&here, name)?;
     } else {
         git.must(["worktree", "prune"])?;
@@ -225,6 +226,19 @@ fn prepare_work_tree(git: &Git<'_>, tree: &Path, name: &str) -> Result<Oid> {
     })?;
     git.set_ref(&refs::send(name), &tip)?;
     Ok(tip)
+}
+
+/// Refuses a work tree of another repository: in a copied or moved cache, it names the old one.
+fn refuse_other_repository(git: &Git<'_>, here: &Git<'_>) -> Result<()> {
+    let args = ["rev-parse", "--path-format=absolute", "--git-common-dir"];
+    let of = here.try_run(&here.cmd(args))?.text();
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    if of.is_empty() || real(of.as_ref()) != real(&git.dir().join(".git")) {
+        let error = Error::new("belongs to the repository of another cache").at(here.dir(), None);
+        let help = "the cache was copied or moved: remove this folder, and run this again";
+        return Err(error.detail(of).help(help));
+    }
+    Ok(())
 }
 
 fn refuse_work(here: &Git<'_>, name: &str) -> Result<()> {

@@ -22,6 +22,32 @@ fn change(stage: &Stage) {
 }
 
 #[test]
+fn work_tree_of_copied_cache_is_refused() {
+    let (stage, tree) = sent();
+    let copy = stage.mini.path("copy");
+    let copied = std::process::Command::new("cp")
+        .arg("--archive")
+        .args([&stage.mini.path("cache"), &copy])
+        .status();
+    assert!(copied.unwrap().success());
+    let head = fs::read(tree.join(".git")).unwrap();
+    let prepare = || {
+        let mut command = stage.with_b4(stage.mini.command(&["prepare", "list"]));
+        stage
+            .mini
+            .ran(command.env("SERIES_CACHE", &copy).output().unwrap())
+    };
+    let ran = prepare();
+    let what = "copy/send/list: belongs to the repository of another cache";
+    assert!(ran.stderr.contains(what), "{}", ran.stderr);
+    fs::remove_dir_all(copy.join("send/list")).unwrap();
+    let ran = prepare();
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(fs::read(tree.join(".git")).unwrap(), head);
+    stage.good(&["prepare", "list"]);
+}
+
+#[test]
 fn changed_file_in_send_folder_is_kept() {
     let (stage, tree) = sent();
     fs::write(tree.join("Kconfig"), "mine\n").unwrap();

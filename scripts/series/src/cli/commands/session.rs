@@ -21,7 +21,7 @@ use crate::{
         manifest::{in_order, unknown_series},
         workspace::View,
     },
-    sys::files::sweep,
+    sys::files::{list, sweep},
 };
 
 /// Runs the command of the command line. `var` reads an environment variable.
@@ -80,7 +80,14 @@ impl<'a> Session<'a> {
         let named = bases::named(cli, var, &mut bases)?;
         let cache = Cache::open(var)?;
         cache.sweep();
-        sweep(&ws.path("out"));
+        for folder in list(ws.root()).unwrap_or_default() {
+            let is_ours = ["out", "series", "cover-letters"]
+                .iter()
+                .any(|name| folder.ends_with(name));
+            if is_ours || folder.join("CHANGELOG.md").exists() {
+                sweep(&folder);
+            }
+        }
         // `doctor` works without git. Commands that need git report a missing git, and an
         // unreadable configuration, themselves.
         let _ = git::read_trusted(runner, ws.root());

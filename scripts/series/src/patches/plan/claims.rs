@@ -148,6 +148,11 @@ impl SeriesGroup<'_> {
                 errors.push(error.help(help));
             }
             for file in diff::files(text) {
+                if file.added + file.removed == 0 && file.what.is_none() {
+                    let error = Error::new("the diff of this file has no change");
+                    let help = "if the diff is truncated, create it again with `git diff`";
+                    errors.push(error.at(&source, file.line).help(help));
+                }
                 let paths = file.from.iter().chain([&file.path]);
                 for path in paths.filter(|path| !path.is_empty()) {
                     errors.extend(self.not_of_base(path, "edits", &source, file.line));

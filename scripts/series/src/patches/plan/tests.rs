@@ -162,6 +162,11 @@ fn edits_outside_of_base_are_refused() {
     ");
     let text = faults(&manifest, &[("a.rs", "x\n")], &[("1.diff", "no diff")]);
     assert!(text.contains("is not a diff"), "{text}");
+    let cut = diff("gpu.rs") + "diff --git a/x.rs b/x.rs\nindex f";
+    insta::assert_snapshot!(faults(&manifest, &[("a.rs", "x\n")], &[("1.diff", &cut)]), @r"
+    clist/edits/1.diff:6: the diff of this file has no change
+      help: if the diff is truncated, create it again with `git diff`
+    ");
 }
 
 #[test]
@@ -245,6 +250,12 @@ fn withheld_lines_must_match_once() {
     let late = HELD.replace("files = [\"a.rs\"]\n", "files = [\"c.rs\"]\n");
     let error = faults(&late, &[("c.rs", ""), ("a/b.rs", "")], &[]);
     assert!(error.contains("no earlier patch adds a.rs"), "{error}");
+    let twice = format!("{HELD}[[patch.withhold]]\nfile = \"a.rs\"\nitems = [\"mod b\"]\n");
+    let error = faults(&twice, &[("a.rs", "use x;\nmod b;\n"), ("a/b.rs", "")], &[]);
+    assert!(
+        error.contains("the part of a.rs in line 2 is withheld twice"),
+        "{error}"
+    );
 }
 
 const PARTS: &str = "[[patch]]

@@ -42,7 +42,18 @@ impl SeriesGroup<'_> {
                 }
                 touched.insert(file, member);
                 match self.parts(enters, component, hold, &mut items) {
-                    Ok(parts) => withheld.entry(file.clone()).or_default().extend(parts),
+                    Ok(parts) => {
+                        let known = withheld.entry(file.clone()).or_default();
+                        let is_known =
+                            |part: &WithheldPart| known.iter().any(|k| k.lines == part.lines);
+                        if let Some(twice) = parts.iter().find(|part| is_known(part)) {
+                            let line = twice.lines.start + 1;
+                            let what =
+                                format!("the part of {file} in line {line} is withheld twice");
+                            errors.push(error(what).help("it enters with one patch; remove one"));
+                        }
+                        known.extend(parts);
+                    }
                     Err(e) => errors.push(e),
                 }
             }
