@@ -9,12 +9,7 @@ use regex::Regex;
 use crate::{
     checks::Subject,
     patches::commits::AssembledSeries,
-    source::{
-        finding::Finding,
-        manifest::{self, At},
-        message,
-        relocation::Step,
-    },
+    source::{finding::Finding, manifest, message, relocation::Step},
     sys::{Cmd, Result, failed, hash::sha256, pattern},
 };
 
@@ -75,14 +70,14 @@ pub fn check(subject: &Subject<'_>, one: &AssembledSeries, number: usize) -> Res
         let finding = Finding::new(one.name(), "checkpatch", text).of_patch(number);
         findings.push(finding.at(file, message.line).help(help));
     }
-    // Another base that shares the manifest may need it.
-    let is_needless = |_: &(String, At<String>)| one.plan.component.is_posted_here;
-    let needless = accepted.into_iter().filter(is_needless);
-    findings.extend(needless.map(|(kind, why)| {
-        let text = format!("there is no message {kind} about the patch");
-        let finding = Finding::new(one.name(), "checkpatch", text).of_patch(number);
-        finding.at(&series.file, why.line).help("remove the entry")
-    }));
+    // Another base that shares the manifest may need an entry.
+    if one.plan.component.is_posted_here {
+        findings.extend(accepted.into_iter().map(|(kind, why)| {
+            let text = format!("there is no message {kind} about the patch");
+            let finding = Finding::new(one.name(), "checkpatch", text).of_patch(number);
+            finding.at(&series.file, why.line).help("remove the entry")
+        }));
+    }
     Ok(findings)
 }
 
