@@ -93,6 +93,19 @@ fn checkpatch_messages_have_reasons() {
 }
 
 #[test]
+fn new_file_without_maintainer_is_found() {
+    let script = "#!/usr/bin/perl\n\
+                  print \"x: WARNING:FILE_PATH_CHANGES: added\\n\" if \"@ARGV\" =~ m{list/v1/0001};\n";
+    let mini = Mini::with(&[("scripts/checkpatch.pl", 0o755, script), RUSTFMT]);
+    // The patch also changes lib.rs, which the base has.
+    let text = found(&mini, "list");
+    assert!(
+        text.contains("help: add to an entry of MAINTAINERS: list.rs;"),
+        "{text}"
+    );
+}
+
+#[test]
 fn fix_without_commit_is_found() {
     let mini = workspace();
     mini.message("list", "2.msg", "rust: list: fix the owned side");

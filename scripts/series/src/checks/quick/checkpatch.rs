@@ -112,8 +112,8 @@ fn waived(subject: &Subject<'_>, kind: &str) -> bool {
     }
 }
 
-/// Returns the files of a patch that no entry of MAINTAINERS covers at the end of the series.
-/// checkpatch asks for an entry with each new file.
+/// Returns the files of a patch that the series adds, and that no entry of MAINTAINERS covers at its
+/// end. checkpatch asks for an entry with each new file.
 fn without_entry(
     subject: &Subject<'_>,
     one: &AssembledSeries,
@@ -123,8 +123,11 @@ fn without_entry(
     let text = git.content(tree, "MAINTAINERS")?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let paths = one.plan.patches[number - 1].paths().map(str::to_owned);
-    let files = git.entries(tree, &Vec::from_iter(paths))?.into_keys();
-    Ok(files.filter(|path| !covers(&text, path)).collect())
+    let paths = Vec::from_iter(paths);
+    let old = git.entries(&one.parent.tree, &paths)?;
+    let files = git.entries(tree, &paths)?.into_keys();
+    let new = files.filter(|path| !old.contains_key(path));
+    Ok(new.filter(|path| !covers(&text, path)).collect())
 }
 
 /// Whether an entry of a MAINTAINERS file covers a file. That of all other files does not count.

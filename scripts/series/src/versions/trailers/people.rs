@@ -186,24 +186,21 @@ mod tests {
             says(", <m@evil.org>", "m", "m@evil.org"),
             "it names no person"
         );
-        for name in [
-            "\"Ann Lee\"",
-            "Ann Lee.",
-            "Lee, Ann",
-            "A\u{301}nn Lee",
-            "Ánn-Lee",
+        let known = "is known with the address";
+        let hidden = "its name has invisible characters";
+        for (name, why) in [
+            ("\"Ann Lee\"", known),
+            ("Ann Lee.", known),
+            ("Lee, Ann", known),
+            ("A\u{301}nn Lee", known),
+            ("Ánn-Lee", known),
+            ("Ann\u{200b} Lee", hidden),
+            ("\u{202e}Ann Lee", hidden),
+            ("Ann Lee\u{1b}[0m", hidden),
+            ("\u{410}nn Lee", hidden),
         ] {
             let said = says(&format!("{name} <m@evil.org>"), "m", "m@evil.org");
-            assert!(said.contains("is known with the address"), "{name}: {said}");
-        }
-        for name in [
-            "Ann\u{200b} Lee",
-            "\u{202e}Ann Lee",
-            "Ann Lee\u{1b}[0m",
-            "\u{410}nn Lee",
-        ] {
-            let said = says(&format!("{name} <m@evil.org>"), "m", "m@evil.org");
-            assert!(said.starts_with("its name has invisible"), "{name}: {said}");
+            assert!(said.contains(why), "{name}: {said}");
         }
         assert_eq!(says("Иван Ivanov <i@x.org>", "i", "i@x.org"), "yes");
     }
