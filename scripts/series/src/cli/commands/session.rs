@@ -156,11 +156,11 @@ impl<'a> Session<'a> {
     /// one base only. The result is [`None`] for a base that is not selected or has none of them.
     /// Refuses a name that no base knows, before anything is built.
     fn divide(&self, names: &[String]) -> Result<Vec<Option<Vec<String>>>> {
-        let known = |app| match self.is_selected(app) {
-            true => component::manifests(&app.ws),
-            false => Ok(Vec::new()),
-        };
-        let known = self.apps.iter().map(known);
+        let known = self.apps.iter().map(|app| {
+            let is_selected = self.is_selected(app);
+            let series = is_selected.then(|| component::manifests(&app.ws));
+            series.unwrap_or_else(|| Ok(Vec::new()))
+        });
         let Ok(known) = known.collect::<Result<Vec<_>>>() else {
             // The command reports the faults of each base.
             let all = |app| self.is_selected(app).then(|| names.to_owned());
